@@ -1,0 +1,1 @@
+"""Small programs to begin with; each says in its first line how to run it."""
