@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import Any, NamedTuple
 
 import gevent
@@ -54,16 +55,22 @@ class RedisRunner:
         Raises:
             PubSubError: it does not answer, or says no.
         """
-        where = self._publisher.servers
+        where, turns = self._publisher.servers, self._publisher.turns
         late = PubSubError(f"{where} did not answer in {self._timeout_s} s")
+        deadline = monotonic() + self._timeout_s
+        # Waiting for the turn has its own end: a Timeout in a lock may break it.
+        if not turns.acquire(timeout=self._timeout_s):
+            raise late
         try:
-            with gevent.Timeout(self._timeout_s, late), self._publisher.turns:
+            with gevent.Timeout(max(deadline - monotonic(), 0), late):
                 try:
                     return command(self._publisher.client)
                 except redis.ConnectionError:  # it may have died while it was idle
                     return command(self._publisher.client)
         except FAILURES as exc:
             raise PubSubError(f"{where} did not answer: {exc}") from exc
+        finally:
+            turns.release()
 
     def run(self, script: str, keys: list[bytes], arguments: list[Any]) -> Any:
         """Run a script; returns its answer. Raises as :meth:`ask`."""

@@ -30,6 +30,8 @@ __all__ = ["Checker", "Verdict"]
 _PATIENCE_S = 60.0
 """The npm client may be away for 18 s after it was turned away twice."""
 
+_LAST_WORDS = 12
+
 _SEEN = re.compile(
     r"^gateway_(sockets|healed_total|gaps_lost_total|replayed_total|"
     r"history_rejected_total|redis_up|redis_reconnects_total|draining) (\S+)$",
@@ -200,7 +202,7 @@ class Checker:
         self._over = True
         helpers[0].get()
         self._await(lambda: all(group.are_refused() for group in away))
-        self._say(BRIEF, 1)
+        self._go_on(away)
         self._await(lambda: all(group.are_at(self.sent) for group in groups))
         helpers[1].kill()
         self._note_figures()
@@ -244,6 +246,16 @@ class Checker:
             number = self.sent.get(stream, 0) + 1
             self._broadcaster.broadcast(stream, {"s": stream, "n": number})
             self.sent[stream] = number
+
+    def _go_on(self, away: list[Clients]) -> None:
+        """Say something new until each that was told no has heard it.
+
+        Who is cut just then is told no once more, and hears only what is next.
+        """
+        for _ in range(_LAST_WORDS):
+            self._say(BRIEF, 1)
+            if self._await(lambda: all(group.are_at(self.sent) for group in away), 5):
+                return
 
     @property
     def _broadcaster(self) -> Broadcaster:
@@ -323,11 +335,14 @@ class Checker:
 
     # What is held to account.
 
-    def _await(self, condition: Callable[[], bool]) -> None:
-        """Wait until it is so; if it never is, the verdict will say so."""
-        deadline = monotonic() + _PATIENCE_S
-        while monotonic() < deadline and not condition():
+    def _await(
+        self, condition: Callable[[], bool], patience_s: float = _PATIENCE_S
+    ) -> bool:
+        """Wait until it is so, and say whether; what never is the verdict tells."""
+        deadline = monotonic() + patience_s
+        while not (is_so := condition()) and monotonic() < deadline:
             gevent.sleep(0.25)
+        return is_so
 
     def _judge(self, group: Clients, trial: str, held_at: int) -> Verdict:
         verdict = Verdict(group.kind, trial, clients=group.count)
