@@ -135,6 +135,7 @@ def gateway(app: str = "bench.app:app", **settings: str) -> Server:
     given = {f"GATEWAY_{name.upper()}": value for name, value in settings.items()}
     return Server(
         *(sys.executable, "-m", "gateway", "serve", app),
+        *("--config", "bench/gunicorn.py"),
         *("--bind", "0.0.0.0:{port}", "--workers", "1"),
         environ={**_QUIET, **given},
     )

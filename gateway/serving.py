@@ -49,7 +49,7 @@ graceful_timeout = 25
 
 # Requests and upgrades, with the seconds they took, to standard output. (A line for
 # each socket that has closed, too: docs/operations.md.)
-accesslog = "-"
+accesslog: str | None = "-"
 access_log_format = '%(h)s %(t)s "%(r)s" %(s)s %(b)s %(L)s "%(a)s"'
 
 # Nobody asked for the control socket in the home directory.
