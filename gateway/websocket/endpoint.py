@@ -17,7 +17,7 @@ from gateway.websocket.heartbeat import Wheel
 from gateway.websocket.inbox import Inbox
 from gateway.websocket.inflate import Inflater
 from gateway.websocket.limits import Limits, check_seconds
-from gateway.websocket.outbox import Turn
+from gateway.websocket.turn import Turn
 from gateway.websocket.workers import Workers
 
 if TYPE_CHECKING:

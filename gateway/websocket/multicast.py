@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Protocol
 
 from gateway.websocket.frames import Encoding, Message
-from gateway.websocket.outbox import Turn
+from gateway.websocket.turn import Turn
 
 __all__ = ["Multicast", "Reader"]
 

@@ -19,7 +19,7 @@ from flask import Flask
 from gateway import Channel, Gateway, action
 from gateway.websocket import Message
 from gateway.websocket.frames import DEFLATED
-from gateway.websocket.outbox import Turn
+from gateway.websocket.turn import Turn
 from tests.bench.client import Client
 from tests.bench.counting import Calls, kept_bytes, least, passing_bytes
 from tests.support import eventually

@@ -78,3 +78,9 @@ def raw(server: WebSocketServer) -> RawClient:
     client = RawClient(int(server.url.rsplit(":", 1)[1]))
     assert client.request()[0] == 101
     return client
+
+
+@pytest.fixture
+def reader(make_reader: MakeReader) -> Reader:
+    """One with the usual limits."""
+    return make_reader()

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from gateway.websocket import Limits, Message
 from gateway.websocket.frames import PLAIN
-from gateway.websocket.outbox import Outbox, Turn
+from gateway.websocket.outbox import Outbox
+from gateway.websocket.turn import Turn
 
 __all__ = ["MakeReader", "Pipe", "Reader", "frames"]
 

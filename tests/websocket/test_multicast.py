@@ -9,7 +9,7 @@ import pytest
 
 from gateway.websocket import Message, Multicast
 from gateway.websocket.frames import DEFLATED, PLAIN, Encoding
-from gateway.websocket.outbox import Turn
+from gateway.websocket.turn import Turn
 from tests.support import eventually
 from tests.websocket.pipes import MakeReader, Reader, frames
 
