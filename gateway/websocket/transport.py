@@ -10,6 +10,7 @@ from __future__ import annotations
 import _socket
 import socket as stdlib_socket
 import ssl
+from functools import partial
 from typing import Any, Protocol
 
 import gevent.socket
@@ -26,6 +27,12 @@ __all__ = [
 
 
 _TCP_USER_TIMEOUT: int | None = getattr(stdlib_socket, "TCP_USER_TIMEOUT", None)
+_TCP_NOTSENT_LOWAT: int | None = getattr(stdlib_socket, "TCP_NOTSENT_LOWAT", None)
+
+_UNSENT_BYTES = 2**17
+"""How much the kernel holds for a peer who has no room, where it can be told so. Left
+alone it takes some megabytes for each, which no limit of ours would count, and which
+no newer value could take the place of."""
 
 
 class Transport(Protocol):
@@ -132,10 +139,12 @@ def take_over(sock: gevent.socket.socket, unacknowledged_s: float) -> Transport:
     gone (RFC 5482), where the platform can be told so; without it TCP takes 15 minutes.
     """
     if sock.family != stdlib_socket.AF_UNIX:
-        sock.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
+        tcp = partial(sock.setsockopt, stdlib_socket.IPPROTO_TCP)
+        tcp(stdlib_socket.TCP_NODELAY, 1)
         if _TCP_USER_TIMEOUT is not None:
-            milliseconds = int(unacknowledged_s * 1000)
-            sock.setsockopt(stdlib_socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, milliseconds)
+            tcp(_TCP_USER_TIMEOUT, int(unacknowledged_s * 1000))
+        if _TCP_NOTSENT_LOWAT is not None:
+            tcp(_TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
     if isinstance(sock, gevent.ssl.SSLSocket):
         return TLSTransport(sock)
     family, kind = sock.family, sock.type

@@ -6,7 +6,7 @@ import socket as stdlib_socket
 import ssl
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import gevent
 import gevent.socket
@@ -119,6 +119,19 @@ def test_small_writes_leave_at_once_and_the_dead_are_found(
     assert option(transport, stdlib_socket.TCP_USER_TIMEOUT) == 1500
 
 
+def test_the_kernel_holds_little_for_a_peer_who_does_not_read(
+    tcp: Ends, closing: ExitStack
+) -> None:
+    ours, theirs = tcp
+    theirs.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_RCVBUF, 4096)
+    transport = owned(ours, closing)
+    held = 0
+    with suppress(BlockingIOError):
+        while True:
+            held += transport.send(bytes(16_000))
+    assert held < 2**19  # else some megabytes
+
+
 def test_tls_sockets_have_the_same_options(
     tls: tuple[SSLSocket, SSLSocket], closing: ExitStack
 ) -> None:
@@ -150,10 +163,11 @@ def test_unix_sockets_do_without(closing: ExitStack) -> None:
     assert theirs.recv(100) == b"hi"
 
 
-def test_a_platform_that_cannot_be_told_to_find_the_dead(
+def test_a_platform_that_cannot_be_told_so(
     tcp: Ends, closing: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.websocket.transport._TCP_USER_TIMEOUT", None)
+    monkeypatch.setattr("gateway.websocket.transport._TCP_NOTSENT_LOWAT", None)
     transport = owned(tcp[0], closing)
     assert option(transport, stdlib_socket.TCP_USER_TIMEOUT) == 0
     assert option(transport, stdlib_socket.TCP_NODELAY) == 1
