@@ -87,6 +87,8 @@ class Scene:
         self.absences_s: list[float] = []
         """How long clients were away, each time that one was."""
         self._number = 0
+        self._due = 0
+        """Everybody has heard something that was published after this one."""
         self.server = LiveServer(
             folder,
             *("bench.faults_app:app", "--workers", str(workers)),
@@ -116,8 +118,9 @@ class Scene:
 
     @property
     def lost(self) -> int:
-        """Of what was published, the most that any client has not heard."""
-        return max(len(self.accepted - set(heard)) for heard in self.heard)
+        """Of what must have come by now, the most that any client has not heard."""
+        due = {number for number in self.accepted if number <= self._due}
+        return max(len(due - set(heard)) for heard in self.heard)
 
     @property
     def repeated(self) -> int:
@@ -149,6 +152,7 @@ class Scene:
             self.publish()
             gevent.sleep(_BEAT_S)
         took = monotonic() - began
+        self._due = first
         eventually(lambda: self.connected == len(self.consumers))
         return took
 

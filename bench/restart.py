@@ -32,9 +32,10 @@ def run(quick: bool) -> Iterator[Result]:
         folder = Path(name)
         with Scene(folder, redis, workers=2, sockets=sockets, drain_s=5.0) as scene:
             before, began = overflows(), monotonic()
-            all_workers_are_replaced(scene)
-            scene.recovery()
-            took = monotonic() - began
+            with scene.traffic():
+                all_workers_are_replaced(scene)
+                scene.recovery()
+                took = monotonic() - began
             away = sorted(scene.absences_s)
             what = f"{sockets:,} sockets on two workers, HUP"
             yield Result("restart", f"{what}: absences", len(away), "clients")
