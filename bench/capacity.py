@@ -112,6 +112,7 @@ def _server(run: Run) -> Iterator[int]:
             yield port
         return
     words = [sys.executable, "-m", "gateway", "serve", "bench.app:app"]
+    words += ["--config", "bench/gunicorn.py"]
     words += ["--bind", f"127.0.0.1:{port}", "--workers", str(run.workers)]
     environ = {
         "GATEWAY_ENV": "development",
