@@ -157,8 +157,8 @@ class Scene:
         return took
 
     @contextmanager
-    def traffic(self) -> Iterator[None]:
-        """Something is published all the time, whether the last was taken or not.
+    def traffic(self, beat_s: float = _BEAT_S) -> Iterator[None]:
+        """Every ``beat_s`` something is published, whether the last was taken or not.
 
         Afterwards all has come that was on its way.
         """
@@ -167,7 +167,7 @@ class Scene:
         def speak() -> None:
             while True:
                 speakers.spawn(self.publish)
-                gevent.sleep(_BEAT_S)
+                gevent.sleep(beat_s)
 
         speaking = gevent.spawn(speak)
         try:

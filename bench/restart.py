@@ -16,6 +16,7 @@ from bench.faults import Scene, all_workers_are_replaced
 from tests.support.redis import RedisServer
 
 _BAR_S = 3.0
+_BEAT_S = 0.5  # clients in one process could not follow twenty messages a second
 
 
 def overflows() -> int:
@@ -32,7 +33,7 @@ def run(quick: bool) -> Iterator[Result]:
         folder = Path(name)
         with Scene(folder, redis, workers=2, sockets=sockets, drain_s=5.0) as scene:
             before, began = overflows(), monotonic()
-            with scene.traffic():
+            with scene.traffic(_BEAT_S):
                 all_workers_are_replaced(scene)
                 scene.recovery()
                 took = monotonic() - began

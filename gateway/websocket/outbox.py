@@ -9,7 +9,7 @@ they came.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.websocket.backlog import Backlog
@@ -83,7 +83,9 @@ class Outbox:
         self._transport: Transport | None = transport
         self._turn = turn
         self._limits = limits
-        self._queue: list[bytes] | None = None  # frames of this turn
+        # The frames of this turn. No list for a single piece: a list for each reader of
+        # a fan-out would have the garbage collector go through all that there is.
+        self._queue: bytes | list[bytes] | None = None
         self._backlog: Backlog | None = None  # frames the kernel did not take
         self._sealed = False  # whether the Close frame is in
         self._notify = False
@@ -92,7 +94,7 @@ class Outbox:
     def waiting_bytes(self) -> int:
         """How many bytes the peer, or the end of the turn, has not taken yet."""
         backlog = 0 if self._backlog is None else self._backlog.size
-        return backlog + sum(map(len, self._queue or ()))
+        return backlog + sum(map(len, self._frames))
 
     @property
     def owner_id(self) -> int:
@@ -109,11 +111,19 @@ class Outbox:
         """Whether a sender that can wait should, until :meth:`notify_when_empty`."""
         if self._backlog is not None:
             return self._backlog.size > self._limits.high_water_bytes
-        queue = self._queue or ()  # short: it is looked at after every send
+        frames = self._frames  # few: they are looked at after every send
         return (
-            len(queue) >= _PATIENCE
-            or sum(map(len, queue)) > self._limits.high_water_bytes
+            len(frames) >= _PATIENCE
+            or sum(map(len, frames)) > self._limits.high_water_bytes
         )
+
+    @property
+    def _frames(self) -> Sequence[bytes]:
+        """What this turn has brought, in pieces."""
+        queue = self._queue
+        if queue is None:
+            return ()
+        return (queue,) if isinstance(queue, bytes) else queue
 
     def put(self, message: Message) -> None:
         """Send one message, after all that was sent before."""
@@ -142,11 +152,14 @@ class Outbox:
         if self._sealed:
             return
         if backlog is None:
-            if self._queue is None:
-                self._queue = [frames]
+            queue = self._queue
+            if queue is None:
+                self._queue = frames
                 self._turn.will_write(self)
+            elif isinstance(queue, bytes):
+                self._queue = [queue, frames]
             else:
-                self._queue.append(frames)
+                queue.append(frames)
         else:
             if backlog.add(frames, key) and key is not _PONG:
                 self._turn.conflated += 1
@@ -163,7 +176,7 @@ class Outbox:
         queue, self._queue = self._queue, None
         if self._transport is None or queue is None:
             return
-        data = queue[0] if len(queue) == 1 else b"".join(queue)
+        data = queue if isinstance(queue, bytes) else b"".join(queue)
         try:
             sent = self._transport.send(data)
         except BlockingIOError:
@@ -193,7 +206,7 @@ class Outbox:
         self._notify = True
         if self._backlog is None and self._queue is None:
             self._turn.will_write(self)
-            self._queue = [b""]
+            self._queue = b""
 
     def discard_unsent(self) -> None:
         """Drop what waits, but not the rest of a frame that is half written."""

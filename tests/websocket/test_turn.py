@@ -67,7 +67,7 @@ def test_readers_of_a_stream_share_one_joined_piece_of_bytes(
     room.send(Message("a"))
     room.send(Message("b"))
     Turn.current().settle()
-    pieces = {id(each.outbox._queue[0]) for each in readers}
+    pieces = {id(each.outbox._queue) for each in readers}
     assert len(pieces) == 1
     gevent.sleep(0)
     assert [each.received for each in readers] == [frames("a", "b")] * 3
