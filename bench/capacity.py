@@ -29,7 +29,7 @@ _REPORTS = ROOT / "build" / "capacity"
 _PEERS = str(ROOT / ".venv-bench" / "bin" / "python")
 _START_S = 30.0
 _HELD = ("--duration=300", "--rate=0.1", "--slo=lost=0,failed=0,dropped=0")
-_KNEE = ("--shape=knee", "--duration=20", "--slo=p99<250ms,lost=0")
+_KNEE = ("--shape=knee", "--duration=10", "--slo=p99<250ms,lost=0")
 _SAME = ("fanout", "--sockets=1000", "--rate=5", "--duration=30")
 
 _COLUMNS = (
@@ -53,15 +53,17 @@ RUNS = {
     "held-1": Run(("fanout", "--sockets=18000", "--arrival-rate=300", *_HELD)),
     "held-5": Run(
         (
-            *("fanout", "--sockets=90000", "--processes=5", "--arrival-rate=400"),
+            *("fanout", "--sockets=90000", "--processes=5", "--arrival-rate=300"),
             *_HELD,
         ),
         workers=5,
     ),
-    "fanout-1": Run(("fanout", "--sockets=8000", "--rate=5", *_KNEE)),
-    "fanout-2": Run(("fanout", "--sockets=8000", "--rate=5", *_KNEE), workers=2),
-    "rooms-1": Run(("rooms", "--sockets=8000", "--rooms=400", *_KNEE)),
-    "rooms-2": Run(("rooms", "--sockets=8000", "--rooms=400", *_KNEE), workers=2),
+    "fanout-1": Run(("fanout", "--sockets=18000", "--rate=5", *_KNEE)),
+    "fanout-2": Run(("fanout", "--sockets=18000", "--rate=5", *_KNEE), workers=2),
+    "rooms-1": Run(("rooms", "--sockets=16000", "--rooms=800", "--rate=4", *_KNEE)),
+    "rooms-2": Run(
+        ("rooms", "--sockets=16000", "--rooms=800", "--rate=4", *_KNEE), workers=2
+    ),
     "gateway": Run(_SAME),
     "python-websockets": Run(
         (*_SAME, "--dialect=plain"), peer="websockets_server.py", path="/"

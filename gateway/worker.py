@@ -30,6 +30,14 @@ __all__ = ["GatewayWorker"]
 _LAST_S = 1.0
 """What is left of ``graceful_timeout``, or to who hurries, for the end itself."""
 
+_SCARCE = 1 / 8
+"""A worker that has less of its places left lets the others go first."""
+
+_PAUSE_S = 0.005
+_LONG_PAUSE_S = 0.2
+"""For how long: while some are left, and when none is, so that it must say no. A worker
+that is idle takes a client within a millisecond."""
+
 _LOOK_S = 0.05
 """How often an ending worker looks whether something still runs."""
 
@@ -84,6 +92,15 @@ class Server(PyWSGIServer):  # type: ignore[misc]  # has no types
         super().start()
         self.worker.servers.append(self)  # one that is not open cannot be closed
 
+    def do_handle(self, *args: Any) -> None:
+        """Serve a connection; leave the next to workers with more room, if need be."""
+        super().do_handle(*args)
+        pause = self.worker.pause_s
+        if pause:
+            self.stop_accepting()
+            self._timer = self.loop.timer(pause)
+            self._timer.start(self._start_accepting_if_started)
+
     def close_resting(self, *, fresh: bool) -> None:
         """Close those that wait for another request, or (``fresh``) for their first.
 
@@ -111,6 +128,17 @@ class GatewayWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # has no types
     def server_class(self) -> Any:
         """A class of its own for this worker, so that its servers know it."""
         return type("Server", (Server,), {"worker": self})
+
+    @property
+    def pause_s(self) -> float:
+        """How long others should be given to take the next client.
+
+        All workers accept from one queue, and the kernel does not ask who is full.
+        """
+        if self.cfg.workers == 1:
+            return 0.0
+        room = min((s.endpoint.places.room for s in CableServer.running), default=1.0)
+        return 0.0 if room > _SCARCE else _PAUSE_S if room else _LONG_PAUSE_S
 
     @property
     def is_draining(self) -> bool:

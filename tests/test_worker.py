@@ -32,6 +32,23 @@ def test_idle_sockets_cost_neither_greenlets_nor_worker_connections(
             ws.close()
 
 
+def test_a_worker_with_little_room_lets_others_go_first(tmp_path: Path) -> None:
+    """All find a place, though there is one queue, and the kernel knows no places."""
+    say_so = "post_worker_init = lambda worker: worker.log.info('has booted')"
+    options = [*settings(tmp_path, say_so), "--workers", "2"]
+    with LiveServer(tmp_path, *options, GATEWAY_MAX_SOCKETS="80") as server:
+        eventually(lambda: server.log.count("has booted") == 2)
+        idle = server.workers[0]
+        idle.suspend()
+        sockets = [server.connect("/cable") for _ in range(71)]
+        idle.resume()
+        sockets += [server.connect("/cable") for _ in range(40)]
+        for ws in sockets:
+            assert ws.receive(5) == '{"type":"welcome"}'
+        for ws in sockets:
+            ws.close()
+
+
 CHAT = identify("ChatChannel", room_id="lobby")
 
 

@@ -58,6 +58,11 @@ class Places:
         self._max_per_address = limits.max_sockets_per_address
         self._sockets = sockets
 
+    @property
+    def room(self) -> float:
+        """Which part of the places is left."""
+        return 1 - (len(self._sockets) + self.pending) / self.max_sockets
+
     def take(self, address: str) -> Admission:
         """A place for a socket from ``address``.
 

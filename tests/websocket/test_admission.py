@@ -38,7 +38,9 @@ def test_a_full_server_says_so_and_when_to_come_back(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve(echo, limits=Limits(max_sockets=2))
+    assert server.endpoint.places.room == 1
     with connect(server.url), connect(server.url):
+        assert server.endpoint.places.room == 0
         status, headers = ask(server)
         assert (status, headers["retry-after"]) == (503, "5")
         assert server.endpoint.refused == {"max_sockets": 1}
