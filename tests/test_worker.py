@@ -6,11 +6,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from gateway.broadcaster import Broadcaster
 from gateway.control import CONTROL
+from gateway.server import CableServer
+from gateway.websocket import Limits
+from gateway.websocket.admission import Places
+from gateway.worker import GatewayWorker
 from tests.support import eventually
 from tests.support.app import identify, welcomed
 from tests.support.live import ROOT, LiveServer, settings
@@ -32,17 +37,33 @@ def test_idle_sockets_cost_neither_greenlets_nor_worker_connections(
             ws.close()
 
 
-def test_a_worker_with_little_room_lets_others_go_first(tmp_path: Path) -> None:
-    """All find a place, though there is one queue, and the kernel knows no places."""
+def test_a_worker_with_little_room_lets_others_go_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sockets: list[int] = []
+    places = Places(Limits(max_sockets=16), sockets)
+    server = SimpleNamespace(endpoint=SimpleNamespace(places=places))
+    monkeypatch.setattr(CableServer, "running", [server])
+    worker = GatewayWorker.__new__(GatewayWorker)
+    worker.cfg = SimpleNamespace(workers=2)
+    pauses = []
+    for sockets[:] in (range(13), range(15), range(16)):
+        pauses.append(worker.pause_s)
+    assert 0 == pauses[0] < pauses[1] < pauses[2]
+    worker.cfg.workers = 1
+    assert worker.pause_s == 0
+
+
+def test_it_goes_on_if_nobody_else_does(tmp_path: Path) -> None:
+    """The other worker sleeps; all places of this one are taken all the same."""
     say_so = "post_worker_init = lambda worker: worker.log.info('has booted')"
     options = [*settings(tmp_path, say_so), "--workers", "2"]
-    with LiveServer(tmp_path, *options, GATEWAY_MAX_SOCKETS="80") as server:
+    with LiveServer(tmp_path, *options, GATEWAY_MAX_SOCKETS="40") as server:
         eventually(lambda: server.log.count("has booted") == 2)
         idle = server.workers[0]
         idle.suspend()
-        sockets = [server.connect("/cable") for _ in range(71)]
+        sockets = [server.connect("/cable") for _ in range(40)]
         idle.resume()
-        sockets += [server.connect("/cable") for _ in range(40)]
         for ws in sockets:
             assert ws.receive(5) == '{"type":"welcome"}'
         for ws in sockets:
