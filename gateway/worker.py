@@ -155,7 +155,8 @@ class GatewayWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # has no types
             boot.check(server, self.cfg, self.log)
             gevent.spawn(self._start, server)
         # What is loaded now stays; later collections need not look at it again. One of
-        # the middle generation looks at 50,000 objects: 5 ms in which nobody is served.
+        # the middle generation that looks at more than 50,000 objects holds up a
+        # fan-out (docs/performance.md).
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 5, 200)

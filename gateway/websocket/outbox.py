@@ -83,8 +83,8 @@ class Outbox:
         self._transport: Transport | None = transport
         self._turn = turn
         self._limits = limits
-        # The frames of this turn. No list for a single piece: a list for each reader of
-        # a fan-out would have the garbage collector go through all that there is.
+        # The frames of this turn. No list for a single piece: the garbage collector
+        # would have one to look at for each reader of a fan-out.
         self._queue: bytes | list[bytes] | None = None
         self._backlog: Backlog | None = None  # frames the kernel did not take
         self._sealed = False  # whether the Close frame is in
