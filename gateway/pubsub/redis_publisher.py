@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -16,6 +16,7 @@ from gateway.errors import PublicationRefused, PubSubError
 from gateway.pubsub import redis_scripts
 from gateway.pubsub.bus import pack
 from gateway.pubsub.redis_servers import FAILURES, RedisServers
+from gateway.pubsub.redis_turns import Turns
 
 __all__ = ["Keys", "RedisPublisher", "life_ms"]
 
@@ -69,7 +70,7 @@ class RedisPublisher:
         self, servers: RedisServers, prefix: str, retentions: Retentions
     ) -> None:
         self.servers = servers
-        self.turns = BoundedSemaphore(_AT_ONCE)
+        self.turns = Turns(_AT_ONCE)
         """Who asks Redis something takes one, for as long as it asks."""
         self._prefix = prefix
         self._retentions = retentions
@@ -129,7 +130,7 @@ class RedisPublisher:
         message = (stream, publication, name or self.new_name())
         kept = retention or self._retentions.of(stream)
         what = f"{self.servers} did not take a message for {stream!r}"
-        if not self.turns.acquire(timeout=timeout_s):
+        if not self.turns.take(timeout_s):
             raise PubSubError(f"{what} in {timeout_s} s: {_AT_ONCE} others wait")
         try:
             try:
@@ -142,7 +143,7 @@ class RedisPublisher:
             error = PublicationRefused if _is_final(exc) else PubSubError
             raise error(f"{what}: {exc}") from exc
         finally:
-            self.turns.release()
+            self.turns.give_back()
 
     @staticmethod
     def new_name() -> str:

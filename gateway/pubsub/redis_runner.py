@@ -59,7 +59,7 @@ class RedisRunner:
         late = PubSubError(f"{where} did not answer in {self._timeout_s} s")
         deadline = monotonic() + self._timeout_s
         # Waiting for the turn has its own end: a Timeout in a lock may break it.
-        if not turns.acquire(timeout=self._timeout_s):
+        if not turns.take(self._timeout_s):
             raise late
         try:
             with gevent.Timeout(max(deadline - monotonic(), 0), late):
@@ -70,7 +70,7 @@ class RedisRunner:
         except FAILURES as exc:
             raise PubSubError(f"{where} did not answer: {exc}") from exc
         finally:
-            turns.release()
+            turns.give_back()
 
     def run(self, script: str, keys: list[bytes], arguments: list[Any]) -> Any:
         """Run a script; returns its answer. Raises as :meth:`ask`."""

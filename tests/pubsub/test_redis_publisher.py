@@ -100,10 +100,10 @@ def test_who_waits_for_an_answer_in_vain_does_not_ask_again(
 def test_a_turn_is_not_waited_for_for_ever(redis: RedisServer) -> None:
     late = publisher(redis, timeout_s=0.05)
     for _ in range(50):
-        late.turns.acquire()
+        late.turns.take(1.0)
     with pytest.raises(PubSubError, match="in 0.05 s: 50 others wait"):
         late.publish("s", Publication(b"1"))
-    late.turns.release()
+    late.turns.give_back()
     late.publish("s", Publication(b"1"))
     late.close()
 
