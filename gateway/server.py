@@ -166,6 +166,7 @@ class CableServer:
             self.pubsub.retentions,
             self.endpoint.workers.run,
             self._name_here,
+            Event,
         )
 
     @cached_property

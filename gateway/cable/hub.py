@@ -13,13 +13,14 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from threading import Event
 from typing import Any, Protocol
 
 from gateway.cable import messages
 from gateway.cable.feeds import Audience, Clock, Timer
 from gateway.cable.history import Position, Recall, Retentions, Ring
 from gateway.cable.publication import Publication
-from gateway.cable.stream import Stream, Surroundings
+from gateway.cable.stream import FirstReading, Gate, Stream, Surroundings
 from gateway.cable.tracker import Tracker
 from gateway.errors import PubSubError
 
@@ -80,7 +81,8 @@ class Hub:
     """The streams of this process.
 
     ``spawn`` runs something that may wait. ``name_here`` says what an audience knows a
-    connection as, by its id; the empty string if it is another process's.
+    connection as, by its id; the empty string if it is another process's. ``new_gate``
+    makes what those wait at who open a stream that is being opened.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Hub:
         retentions: Retentions,
         spawn: Callable[[Callable[[], None]], None],
         name_here: Callable[[str], str] = str,
+        new_gate: Callable[[], Gate] = Event,
     ) -> None:
         self.streams: dict[str, Stream] = {}
         self.healed = 0
@@ -111,6 +114,7 @@ class Hub:
         )
         self._retentions = retentions
         self._spawn = spawn
+        self._new_gate = new_gate
         # Whose past is to be read, the most urgent first, by one greenlet at a time:
         # thousands that asked for themselves would only be in each other's way.
         self._unread: deque[Stream] = deque()
@@ -142,11 +146,29 @@ class Hub:
         try:
             self.backend.subscribe(name)
             while stream.ring is None and stream.awaited is not None:
-                self._recall(stream)
+                self._read_first(stream)
         except BaseException:
             self.release(stream)
             raise
         return stream
+
+    def _read_first(self, stream: Stream) -> None:
+        """Read a new stream's past; one does, for all who come meanwhile. May wait."""
+        reading = stream.first_reading
+        if reading is not None:
+            reading.is_over.wait()
+            if reading.error is not None:
+                raise PubSubError(str(reading.error)) from reading.error
+            return
+        reading = stream.first_reading = FirstReading(self._new_gate())
+        try:
+            self._recall(stream)
+        except PubSubError as exc:
+            reading.error = exc
+            raise
+        finally:
+            stream.first_reading = None
+            reading.is_over.set()
 
     def release(self, stream: Stream) -> None:
         """The last user out unsubscribes."""

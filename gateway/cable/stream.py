@@ -6,14 +6,16 @@ Nothing in here waits. The hub decides what is given to a stream, and when.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from gateway.cable.conflation import NOTHING, ConflatingFeed, Merged
 from gateway.cable.feeds import Audience, Clock, Feed, Terms
 from gateway.cable.history import HistoryLost, Position, Recall, Ring
 from gateway.cable.publication import Publication
+from gateway.errors import PubSubError
 
-__all__ = ["Callback", "Stream", "Surroundings"]
+__all__ = ["Callback", "FirstReading", "Gate", "Stream", "Surroundings"]
 
 Callback = Callable[[Publication], None]
 """Told each message of a stream. It must not wait."""
@@ -28,6 +30,22 @@ class Surroundings(NamedTuple):
     count_conflated: Callable[[int], None]
 
 
+class Gate(Protocol):
+    """What is shut until it is set. The standard library's and gevent's events are."""
+
+    def set(self) -> None: ...
+
+    def wait(self) -> object: ...
+
+
+@dataclass(slots=True)
+class FirstReading:
+    """That the past of a new stream is being read, and what came of it."""
+
+    is_over: Gate
+    error: PubSubError | None = None
+
+
 class Stream:
     """A stream that somebody here listens to.
 
@@ -40,6 +58,7 @@ class Stream:
         "awaited",
         "callbacks",
         "conflating",
+        "first_reading",
         "last",
         "merged",
         "name",
@@ -63,6 +82,7 @@ class Stream:
         self.ring: Ring | None = None
         # While the past is being read: what came meanwhile.
         self.awaited: list[Publication] | None = None
+        self.first_reading: FirstReading | None = None  # while that is under way
         self.read_at = float("-inf")  # when it was asked for last
 
     # Readers.

@@ -53,11 +53,11 @@ class Broker(MemoryPubSub):
     def recall(self, stream: str) -> Recall | None:
         self._ask()
         self.recalled += 1
-        if stream in self.broken:
-            raise self.broken[stream]
         answer = super().recall(stream)
         if self.while_asked:
             self.while_asked.pop(0)()
+        if stream in self.broken:
+            raise self.broken[stream]
         return answer
 
     def renew(self, stream: str, epoch: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from gevent.event import Event
 
 from gateway.cable.channel import Channel
 from gateway.cable.connection import Connection
@@ -230,7 +231,7 @@ class Healing:
         self.due: list[Callable[[], None]] = []
         self.hub = Hub(
             *(self.broker, Audience, self.clock, self.broker.retentions),
-            *(self.due.append, name_here),
+            *(self.due.append, name_here, Event),
         )
         self.broker.start(self.hub.deliver, self.hub.resume)
 

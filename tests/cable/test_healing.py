@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import gevent
 import pytest
+from gevent import Greenlet, GreenletExit
 
 from gateway.cable.history import HistoryLost, Position
 from gateway.cable.publication import Publication
@@ -231,25 +233,62 @@ def test_a_stream_that_nobody_reads_any_longer_is_not_asked_for(
     assert healing.broker.recalled == 1
 
 
-def test_two_who_open_a_stream_at_once_do_not_take_an_old_answer_for_a_loss(
+def spawn_readers(healing: Healing, number: int = 3) -> list[Greenlet[[], Wire]]:
+    """They open the stream; returns as soon as they wait."""
+    readers = [gevent.spawn(healing.reader) for _ in range(number)]
+    gevent.sleep()
+    return readers
+
+
+def test_a_stream_that_many_open_at_once_is_read_for_all_of_them_once(
     healing: Healing,
 ) -> None:
-    """The second answer comes when newer messages are here already."""
+    readers: list[Greenlet[[], Wire]] = []
 
-    def first() -> None:
-        healing.reader()
+    def meanwhile() -> None:
+        readers.extend(spawn_readers(healing))
         healing.broker.say("s", 1, 2)
 
-    healing.broker.while_asked = [first]
-    reader = healing.reader()
-    stream = healing.stream
-    position = stream.position
-    assert position is not None
-    assert position.offset == 2
-    assert stream.awaited is None
+    healing.broker.while_asked = [meanwhile]
+    first = healing.reader()
+    wires = [first, *(reader.get() for reader in readers)]
+    assert healing.broker.recalled == 1
+    assert healing.stream.position is not None
+    assert healing.stream.position.offset == 2
     healing.broker.say("s", 3)
-    assert offsets(reader) == [3]
+    assert [offsets(wire) for wire in wires] == [[3]] * 4
     assert healing.hub.lost == 0
+
+
+def test_who_waits_for_the_first_reading_fails_with_it(healing: Healing) -> None:
+    readers: list[Greenlet[[], Wire]] = []
+    healing.broker.broken["s"] = PubSubError("it does not answer")
+    healing.broker.while_asked = [lambda: readers.extend(spawn_readers(healing))]
+    with pytest.raises(PubSubError, match="does not answer"):
+        healing.reader()
+    for reader in readers:
+        with pytest.raises(PubSubError, match="does not answer"):
+            reader.get()
+    assert healing.broker.recalled == 1
+    assert healing.hub.streams == {}
+    del healing.broker.broken["s"]
+    healing.reader()
+
+
+def test_another_reads_on_for_one_who_leaves_while_it_reads(healing: Healing) -> None:
+    readers: list[Greenlet[[], Wire]] = []
+
+    def leave() -> None:
+        readers.extend(spawn_readers(healing))
+        raise GreenletExit
+
+    healing.broker.while_asked = [leave]
+    with pytest.raises(GreenletExit):
+        healing.reader()
+    wires = [reader.get() for reader in readers]
+    healing.broker.say("s", 1)
+    assert [offsets(wire) for wire in wires] == [[1]] * 3
+    assert healing.broker.recalled == 2
 
 
 def catch_up(healing: Healing, position: Position) -> None:

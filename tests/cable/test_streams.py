@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import gevent
 import pytest
+from gevent import Greenlet
 
 from gateway.cable.feeds import Terms
 from gateway.cable.history import HistoryLost
@@ -285,8 +287,15 @@ def while_opening(subscribed: Subscribed, act: Callable[[], object]) -> None:
 
 
 def test_two_greenlets_that_start_the_same_stream(subscribed: Subscribed) -> None:
-    while_opening(subscribed, lambda: subscribed.start("a"))
+    other: list[Greenlet[..., None]] = []
+
+    def meanwhile() -> None:
+        other.append(gevent.spawn(subscribed.start, "a"))
+        gevent.sleep()
+
+    while_opening(subscribed, meanwhile)
     subscribed.start("a")
+    other[0].get()
     subscribed.let_on()
     subscribed.broker.say("a", 1)
     assert subscribed.heard() == [1]
