@@ -99,6 +99,6 @@ class Attendance:
             self._follows = False
             self._tracker.unfollow(stream)
         if lingering:
-            self._tracker.forget(stream, self._session)
+            self._tracker.linger(stream, self._session)
         else:
             self._tracker.leave(stream, self._session)

@@ -67,13 +67,20 @@ class Tracker:
 
     def leave(self, stream: str, session: str) -> None:
         """It is not any longer. May wait."""
-        if self.forget(stream, session):
+        if self._forget(stream, session):
             try:
                 self._backend.leave(stream, session)
             except PubSubError as exc:  # it ends by itself
                 logger.info("%r was not told that %s left: %s", stream, session, exc)
 
-    def forget(self, stream: str, session: str) -> bool:
+    def linger(self, stream: str, session: str) -> None:
+        """It is gone, but may come back: the broker keeps it for a while. May wait."""
+        if (stream, session) in self._untold:
+            self._untold.discard((stream, session))
+            self._join(stream, session)
+        self._forget(stream, session)
+
+    def _forget(self, stream: str, session: str) -> bool:
         """Say no longer that it is there; False if we did not."""
         sessions = self._sessions.get(stream, {})
         known = sessions.pop(session, None) is not None

@@ -229,6 +229,19 @@ def test_who_goes_while_the_broker_is_away_ends_by_itself(healing: Healing) -> N
     assert healing.hub.tracker.sessions == {}
 
 
+def test_who_is_lost_lingers_as_who_it_was_last(healing: Healing) -> None:
+    """Even if the broker was away when it became that, and was not told yet."""
+    client = come(healing, ROOM)
+    join(client, "ann")
+    healing.broker.away = True
+    join(client, "bob")
+    healing.broker.away = False
+    client.subscriptions.close(lingering=True)
+    healing.hub.tracker.touch()
+    assert healing.broker.present("s") == {"bob": None}
+    assert healing.hub.tracker.sessions == {}
+
+
 def test_one_whose_coming_cannot_be_told_harms_no_other(healing: Healing) -> None:
     tracker, joined = healing.hub.tracker, healing.broker.join
 
