@@ -209,6 +209,10 @@ class EventStream:
                 self._waiting.clear()
                 self._finish(reasons.TOO_SLOW)
 
+    def write(self, frames: bytes) -> None:
+        """It has a greenlet that writes."""
+        self.take(frames)
+
     def _finish(self, reason: CloseReason) -> None:
         """Say why, and no more."""
         if self.close_reason is None:

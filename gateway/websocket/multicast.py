@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import Protocol
 
 from gateway.websocket.frames import Encoding, Message
+from gateway.websocket.round import Round
 from gateway.websocket.turn import Turn
 
 __all__ = ["Multicast", "Reader"]
@@ -28,6 +29,9 @@ class Reader(Protocol):
 
     def take(self, frames: bytes, key: Hashable = None) -> None:
         """Frames for it; with a ``key``, they replace those of before, if unread."""
+
+    def write(self, frames: bytes) -> None:
+        """The same, now, if nothing of before waits."""
 
 
 class Multicast:
@@ -91,6 +95,10 @@ class Multicast:
                 else:
                     outbox.take(frame)
                 self._turn.messages_out += 1
+
+    def new_round(self) -> Round:
+        """What writes to all members, as long as they are these. Called by the turn."""
+        return Round(self._readers)
 
     def deal(self, messages: list[Message]) -> None:
         """Hand ``messages`` to each member's outbox. Called by the turn."""

@@ -2,9 +2,9 @@
 
 While a turn of the event loop runs, what is to be sent is only noted down. At the end
 of the turn (``turn``) each ``Outbox`` that got something writes once, without waiting;
-what the kernel does not take stays behind in that outbox's ``Backlog`` until it does.
-So a slow reader costs its own memory and nothing else, and frames leave in the order
-they came.
+those of a crowd write when it is their turn (``round``). What the kernel does not take
+stays behind in that outbox's ``Backlog`` until it does. So a slow reader costs its own
+memory and nothing else, and frames leave in the order they came.
 """
 
 from __future__ import annotations
@@ -174,16 +174,38 @@ class Outbox:
     def flush(self) -> None:
         """Write what this turn has brought, at once and in one ``send``."""
         queue, self._queue = self._queue, None
-        if self._transport is None or queue is None:
+        if queue is None:
             return
-        data = queue if isinstance(queue, bytes) else b"".join(queue)
+        try:
+            self._send(queue if isinstance(queue, bytes) else b"".join(queue))
+        except OSError as exc:
+            self._owner.write_failed(exc)
+            return
+        if self._notify and self._backlog is None:
+            self._notify = False
+            self._owner.outbox_emptied()
+
+    def write(self, frames: bytes) -> None:
+        """Take whole frames and, if nothing waits before them, write them at once.
+
+        As with :meth:`take`, whatever comes of it comes later.
+        """
+        if self._queue is not None or self._backlog is not None or self._sealed:
+            self.take(frames)
+            return
+        try:
+            self._send(frames)
+        except OSError as exc:
+            self._turn.loop.run_callback(self._owner.write_failed, exc)
+
+    def _send(self, data: bytes) -> None:
+        """Nothing waits: hand all to the kernel that it takes."""
+        if self._transport is None:
+            return
         try:
             sent = self._transport.send(data)
         except BlockingIOError:
             sent = 0
-        except OSError as exc:
-            self._owner.write_failed(exc)
-            return
         turn = self._turn
         turn.writes += 1
         turn.bytes_out += sent
@@ -197,12 +219,10 @@ class Outbox:
                 patience_s=self._limits.write_timeout_s,
                 out_of_patience=self._owner.reader_too_slow,
             )
-        if self._notify and self._backlog is None:
-            self._notify = False
-            self._owner.outbox_emptied()
 
     def notify_when_empty(self) -> None:
         """Call ``owner.outbox_emptied()`` when all that waits now is written."""
+        self._turn.settle()
         self._notify = True
         if self._backlog is None and self._queue is None:
             self._turn.will_write(self)

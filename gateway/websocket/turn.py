@@ -1,7 +1,8 @@
 """One turn of the event loop: what is sent in it is noted, and written at its end.
 
 So each socket is written to once a turn, however much is said to it, and what goes to
-the same readers is joined once for all of them.
+the same readers is joined once for all of them. Writing to many takes several turns
+(``round``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gevent import get_hub
 from gevent.hub import Hub
 
 from gateway.websocket.frames import Message
+from gateway.websocket.round import Batch, Round
 
 if TYPE_CHECKING:
     from gateway.websocket.multicast import Multicast
@@ -46,7 +48,8 @@ class Turn:
         self.conflated = 0
         self._log: list[tuple[Multicast, list[Message]]] = []
         self._fresh: list[Outbox] = []
-        self._large: deque[list[Outbox]] = deque()
+        self._large: deque[Batch | Round] = deque()
+        self._round: tuple[Multicast, Round] | None = None  # under way
         self._scheduled = False
         # Behind the sockets that have become readable in the same pass of the loop.
         loop: Any = hub.loop
@@ -75,11 +78,18 @@ class Turn:
             self._schedule()
 
     def settle(self) -> None:
-        """Deal the log out to the outboxes now.
+        """Deal the log out to the outboxes now, behind what a round has left to write.
 
         Called before anything that must come after it: a message to one socket, or a
         change of membership, since a member gets just what was sent while it was one.
         """
+        if self._round is not None:
+            (_, under_way), self._round = self._round, None
+            fresh, self._fresh = self._fresh, []
+            under_way.scatter()
+            # They still come behind who has little to write.
+            self._large.append(Batch(self._fresh))
+            self._fresh = fresh
         if self._log:
             log, self._log = self._log, []
             for multicast, messages in log:
@@ -97,23 +107,41 @@ class Turn:
 
     def _end(self) -> None:
         until = perf_counter() + _SLICE_S
+        idle = not self._large
         try:
-            self.settle()
+            if not self._goes_round():
+                self.settle()
         finally:
             self._scheduled = False  # only now, for settling asks for a turn, too
         fresh, self._fresh = self._fresh, []
-        if len(fresh) <= _SMALL:
+        if len(fresh) > _SMALL:
+            self._large.append(Batch(fresh))
+        else:
             for outbox in fresh:
                 outbox.flush()
-        else:
-            fresh.reverse()  # written from its end, which is cheap to cut off
-            self._large.append(fresh)
-            if len(self._large) > 1:
-                return  # a slice is due anyway
+        if self._large and idle:  # else a slice is due anyway
             if perf_counter() < until:
                 self._write_slice()
             else:  # dealing out to so many was a stretch of its own
                 self._slice.start(self._write_slice)
+
+    def _goes_round(self) -> bool:
+        """Add the log to a round, if all of it is for one crowd and no other has one.
+
+        Two crowds may have members in common, who are to hear things in their order.
+        """
+        if len(self._log) != 1:
+            return False
+        ((multicast, messages),) = self._log
+        if self._round is None and len(multicast) > _SMALL:
+            self._round = multicast, multicast.new_round()
+            self._large.append(self._round[1])
+        if self._round is None or self._round[0] is not multicast:
+            return False
+        self._log = []
+        self._round[1].add(messages)
+        self.messages_out += len(messages) * len(multicast)
+        return True
 
     def _write_slice(self) -> None:
         """Write for some milliseconds only: a fan-out to 15,000 takes over 100.
@@ -121,13 +149,10 @@ class Turn:
         The next slice is a timer's. gevent runs up to fifty callbacks before it lets
         the loop look at sockets again.
         """
-        batch = self._large.popleft()
-        until = perf_counter() + _SLICE_S
-        while batch and perf_counter() < until:
-            for outbox in reversed(batch[-16:]):
-                outbox.flush()
-            del batch[-16:]
-        if batch:
-            self._large.append(batch)
+        work = self._large.popleft()
+        if not work.write(perf_counter() + _SLICE_S):
+            self._large.append(work)
+        elif self._round is not None and self._round[1] is work:
+            self._round = None
         if self._large:
             self._slice.start(self._write_slice)

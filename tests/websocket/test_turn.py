@@ -134,7 +134,7 @@ def test_other_sockets_are_served_when_much_has_been_dealt_out(
 ) -> None:
     """Before the first is written to."""
     crowd, other = [make_reader() for _ in range(100)], Pipe()
-    room = Multicast()
+    room, second = Multicast(), Multicast()  # of two, none goes round
     log: list[str] = []
     for each in crowd:
         room.add(each.outbox)
@@ -144,6 +144,7 @@ def test_other_sockets_are_served_when_much_has_been_dealt_out(
     watcher.start(lambda: (watcher.stop(), log.append("heard")))
     other.far.send(b"hello")
     room.send(Message("to all"))
+    second.send(Message("to nobody"))
     eventually(lambda: len(log) == 101)
     watcher.close()
     other.close()
