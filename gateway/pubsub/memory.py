@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
+from itertools import count
 from time import time
 from typing import Any
 
@@ -21,6 +22,11 @@ __all__ = ["MemoryPubSub"]
 
 _PLACE_KEPT = 10
 """A stream's place is kept so many times longer than its messages."""
+
+_OTHERS = 2
+_AFTER_MESSAGES = 8
+"""With each new stream so many others are looked after, and one after so many messages:
+each is cold, and costs as much as a tenth of publishing."""
 
 _CLEARING_S = 10.0
 """So often we look for small things that are over, while new ones come."""
@@ -47,10 +53,11 @@ class MemoryPubSub(PubSub):
         # waits while holding it.
         self._past = Lock()
         self._rings: dict[str, Ring] = {}
-        self._used: dict[str, float] = {}  # when it was published to, or left, last
+        self._used: dict[str, float] = {}  # when it was left last, or seen in use
         # Of streams whose messages are over: how far they had come, kept until when.
         self._places: dict[str, tuple[Position, float]] = {}
         self._in_turn: deque[str] = deque()  # all of them, as they are looked after
+        self._messages = count(1)
         self._present: dict[str, PresenceSet] = {}
         self._things: dict[str, tuple[float, bytes]] = {}
         self._cleared = 0.0
@@ -102,19 +109,19 @@ class MemoryPubSub(PubSub):
 
     def _append(self, stream: str, publication: Publication) -> Publication:
         now = time()
-        self._look_after_another(now)
+        if not next(self._messages) % _AFTER_MESSAGES:
+            self._look_after_others(1, now)
         ring = self._ring(stream)
         epoch, offset = ring.position
         placed = publication._replace(epoch=epoch, offset=offset + 1, time=now)
         ring.append(placed)
-        self._used[stream] = now
         return placed
 
     def _ring(self, stream: str) -> Ring:
         ring = self._rings.get(stream)
         if ring is None:
             now = time()
-            self._look_after_another(now)
+            self._look_after_others(_OTHERS, now)
             position, _ = self._places.pop(stream, (None, 0.0))
             if position is None:
                 self._in_turn.append(stream)
@@ -126,9 +133,9 @@ class MemoryPubSub(PubSub):
         position = position or Position(secrets.token_hex(4), 0)
         return Ring(position, self.retentions.of(stream))
 
-    def _look_after_another(self, now: float) -> None:
-        """With each message or new stream, so that nobody waits for all of them."""
-        if self._in_turn:
+    def _look_after_others(self, number: int, now: float) -> None:
+        """A few at a time, so that nobody waits for all of them."""
+        for _ in range(min(number, len(self._in_turn))):
             stream = self._in_turn.popleft()
             if self._is_kept(stream, now):
                 self._in_turn.append(stream)
@@ -141,6 +148,8 @@ class MemoryPubSub(PubSub):
             if until < now:
                 self._places.pop(stream, None)
             return until >= now
+        if ring.last is not None:
+            self._used[stream] = max(self._used[stream], ring.last.time)
         ring.expire(now)
         seconds = self.retentions.of(stream).seconds
         if stream not in self._streams and self._used[stream] < now - seconds:

@@ -89,7 +89,8 @@ def use_until(pubsub: MemoryPubSub, is_over: Callable[[], bool]) -> None:
     """Publish to another stream until something is over."""
 
     def use() -> bool:
-        pubsub.publish("another", Publication(b"1"))
+        for _ in range(100):
+            pubsub.publish("another", Publication(b"1"))
         return is_over()
 
     eventually(use)
