@@ -35,8 +35,9 @@ _SCARCE = 1 / 8
 
 _PAUSE_S = 0.005
 _LONG_PAUSE_S = 0.2
-"""For how long: while some are left, and when none is, so that it must say no. A worker
-that is idle takes a client within a millisecond."""
+"""For how long: the first when they become scarce, longer the fewer are left, the last
+when none is, so that it must say no. One that is idle takes a client within a
+millisecond; so none is full long before the others."""
 
 _LOOK_S = 0.05
 """How often an ending worker looks whether something still runs."""
@@ -138,7 +139,9 @@ class GatewayWorker(GeventPyWSGIWorker):  # type: ignore[misc]  # has no types
         if self.cfg.workers == 1:
             return 0.0
         room = min((s.endpoint.places.room for s in CableServer.running), default=1.0)
-        return 0.0 if room > _SCARCE else _PAUSE_S if room else _LONG_PAUSE_S
+        if room > _SCARCE:
+            return 0.0
+        return min(_PAUSE_S * _SCARCE / room, _LONG_PAUSE_S) if room else _LONG_PAUSE_S
 
     @property
     def is_draining(self) -> bool:

@@ -17,12 +17,13 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Many
+from functools import cache
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import locust.runners
-from locust import events
+from locust import argument_parser, events
 
 from gateway.websocket import WebSocket, connect
 from loadtest.arrivals import Arrivals
@@ -46,6 +47,9 @@ _OPEN_TIMEOUT_S = 30.0
 
 locust.runners.WORKER_REPORT_INTERVAL = 1.0
 locust.runners.HEARTBEAT_LIVENESS = 10  # a worker may be busy for seconds
+# A worker asks for these some sixty times with each message that tells it to spawn, and
+# Locust makes a parser each time: once a second, sockets opened a tenth of one late.
+argument_parser.default_args_dict = cache(argument_parser.default_args_dict)
 
 
 class Lab:

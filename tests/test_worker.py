@@ -41,15 +41,15 @@ def test_a_worker_with_little_room_lets_others_go_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sockets: list[int] = []
-    places = Places(Limits(max_sockets=16), sockets)
+    places = Places(Limits(max_sockets=1000), sockets)
     server = SimpleNamespace(endpoint=SimpleNamespace(places=places))
     monkeypatch.setattr(CableServer, "running", [server])
     worker = GatewayWorker.__new__(GatewayWorker)
     worker.cfg = SimpleNamespace(workers=2)
     pauses = []
-    for sockets[:] in (range(13), range(15), range(16)):
+    for sockets[:] in (range(800), range(900), range(990), range(1000)):
         pauses.append(worker.pause_s)
-    assert 0 == pauses[0] < pauses[1] < pauses[2]
+    assert 0 == pauses[0] < pauses[1] < pauses[2] < pauses[3]
     worker.cfg.workers = 1
     assert worker.pause_s == 0
 

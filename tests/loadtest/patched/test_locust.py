@@ -9,6 +9,8 @@ from collections.abc import Callable
 import gevent
 import pytest
 
+from locust import argument_parser
+
 from tests.loadtest.faulty import Cable, Faulty
 from tests.loadtest.patched.conftest import Bench
 from tests.support import eventually
@@ -20,6 +22,13 @@ CABLE = {"subprotocols": Cable.subprotocols}
 Make = Callable[..., Bench]
 
 _MOST_BYTES = 12 * 1024
+
+
+def test_a_worker_makes_locust_s_parser_once() -> None:
+    """It wants the defaults for every option of every message, and would stand still."""
+    defaults = argument_parser.default_args_dict
+    assert defaults()
+    assert defaults() is defaults()
 
 
 def test_mishaps_are_failures_in_locust_s_own_statistics(
