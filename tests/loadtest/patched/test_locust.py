@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import gevent
 import pytest
-
 from locust import argument_parser
 
 from tests.loadtest.faulty import Cable, Faulty
@@ -25,7 +24,7 @@ _MOST_BYTES = 12 * 1024
 
 
 def test_a_worker_makes_locust_s_parser_once() -> None:
-    """It wants the defaults for every option of every message, and would stand still."""
+    """It asks for it once for each option of each message."""
     defaults = argument_parser.default_args_dict
     assert defaults()
     assert defaults() is defaults()
