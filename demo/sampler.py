@@ -45,8 +45,10 @@ class Sampler:
         with self._app.app_context():
             server = self._gateway.server
         then, cpu, messages = monotonic(), process_time(), 0
-        while server in server.running:
+        while True:
             gevent.sleep(_PERIOD_S)
+            if server not in server.running:
+                return  # what is used after its end begins anew
             figures = server.statistics()
             before, then = then, monotonic()
             cpu_before, cpu = cpu, process_time()

@@ -40,7 +40,7 @@ def server() -> Iterator[CableServer]:
     app.secret_key = "not secret"
     app.config["GATEWAY_ADAPTER"] = f"{__name__}:ComesBack"
     gateway = Gateway(app)
-    Sampler(app, gateway)
+    app.extensions["sampler"] = Sampler(app, gateway)
     app.test_client().get("/")
     running: CableServer = app.extensions["gateway"]
     yield running
@@ -81,3 +81,14 @@ def test_all_the_cpu_time_is_in_the_samples(server: CableServer) -> None:
         used += sample["cpu"] / 100 * (sample["time"] - before)
         before = sample["time"]
     assert used > 0.25
+
+
+def test_a_server_that_has_stopped_is_not_used_again(server: CableServer) -> None:
+    """It would begin anew."""
+    eventually(lambda: len(samples(server)) >= 1)
+    sampler: Sampler = server.app.extensions["sampler"]
+    server.stop()
+    assert sampler._greenlet is not None
+    sampler._greenlet.get(timeout=5)
+    assert server not in CableServer.running
+    assert "pubsub" not in vars(server)
