@@ -133,14 +133,20 @@ class Turn:
         if len(self._log) != 1:
             return False
         ((multicast, messages),) = self._log
-        if self._round is None and len(multicast) > _SMALL:
-            self._round = multicast, multicast.new_round()
-            self._large.append(self._round[1])
-        if self._round is None or self._round[0] is not multicast:
-            return False
+        if self._round is None:
+            if len(multicast) <= _SMALL:
+                return False
+            crowd, under_way = multicast, multicast.new_round()
+        else:
+            crowd, under_way = self._round
+            if crowd is not multicast:
+                return False
         self._log = []
-        self._round[1].add(messages)
+        under_way.add(messages)
         self.messages_out += len(messages) * len(multicast)
+        if self._round is None:
+            self._round = crowd, under_way
+            self._large.append(under_way)
         return True
 
     def _write_slice(self) -> None:
@@ -149,10 +155,13 @@ class Turn:
         The next slice is a timer's. gevent runs up to fifty callbacks before it lets
         the loop look at sockets again.
         """
-        work = self._large.popleft()
-        if not work.write(perf_counter() + _SLICE_S):
-            self._large.append(work)
-        elif self._round is not None and self._round[1] is work:
-            self._round = None
-        if self._large:
-            self._slice.start(self._write_slice)
+        work, is_done = self._large.popleft(), False
+        try:
+            is_done = work.write(perf_counter() + _SLICE_S)
+        finally:  # a bug in one reader's way must not keep the others from theirs
+            if not is_done:
+                self._large.append(work)
+            elif self._round is not None and self._round[1] is work:
+                self._round = None
+            if self._large:
+                self._slice.start(self._write_slice)

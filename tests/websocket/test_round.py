@@ -225,6 +225,39 @@ def test_nothing_follows_a_close_frame(make_reader: MakeReader) -> None:
     assert reader.received == b"\x88\x00"
 
 
+class Buggy(Ear):
+    """One that fails as nothing should."""
+
+    def write(self, frames: bytes) -> None:
+        raise RuntimeError("a bug")
+
+
+class Unspeakable(Message):
+    """One that cannot be framed."""
+
+    def encode(self, encoding: Encoding) -> bytes:
+        raise RuntimeError("a bug")
+
+
+def test_a_bug_stops_neither_the_round_nor_those_to_come(
+    make_reader: MakeReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gevent.get_hub(), "print_exception", lambda *_: None)
+    buggy, room = Buggy(), Multicast()
+    room.add(buggy)
+    ears = [Ear() for _ in range(_CROWD)]
+    for ear in ears:
+        room.add(ear)
+    room.send(Message("1"))
+    finish()
+    room.discard(buggy)
+    room.send(Unspeakable("2"))
+    gevent.sleep(0)
+    room.send(Message("3"))
+    finish()
+    assert {ear.heard for ear in ears[16:]} == {frames("1", "3")}
+
+
 Steps = st.lists(
     st.sampled_from(("one", "two", "put", "join", "leave", "pass", "pass")),
     min_size=1,
